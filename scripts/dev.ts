@@ -2,11 +2,9 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { getRequestListener } from '@hono/node-server'
 import type { Config } from '../src/config.ts'
 import type { Database } from '../src/db/database.ts'
 import { readManifest } from '../src/migrations/folder.ts'
@@ -15,7 +13,7 @@ import type { MigrationManifest } from '../src/migrations/manifest.ts'
 import { boot } from '../src/runtime.ts'
 import { seed } from '../src/seed.ts'
 import { startLocalDatabase } from './local/database.ts'
-import { drain, listen } from './local/http-server.ts'
+import { listen } from './local/http-server.ts'
 import { migrate } from './local/migrate.ts'
 
 /** How long requests under way may take to finish once we are asked to stop. */
@@ -27,7 +25,7 @@ const STOP_MS = 15_000
 const say = (line: string) => console.log(line)
 const stopping = new AbortController()
 /** Run last to first on the way out. */
-const cleanUps: (() => Promise<void>)[] = []
+const cleanUps: (() => Promise<unknown>)[] = []
 
 stopWhenAsked()
 const starting = start()
@@ -61,10 +59,11 @@ async function start(): Promise<void> {
   if (embedded) await addDevelopmentData(database, config)
   else await sayWhatIsPending(database, manifest)
 
-  const server = createServer(getRequestListener(app.fetch))
-  const port = await listen(server, config, { orNext: !environment['PORT'] })
-  if (port !== config.port && config.port !== 0) say(`Port ${config.port} is taken, so this is on ${port}.`)
-  cleanUps.push(() => drain(server, DRAIN_MS))
+  const { fetch } = app
+  const server = await listen({ fetch, host: config.host, port: config.port }, { orNext: !environment['PORT'] })
+  const { port } = new URL(server.url)
+  if (Number(port) !== config.port && config.port !== 0) say(`Port ${config.port} is taken, so this is on ${port}.`)
+  cleanUps.push(() => server.drain(DRAIN_MS))
   const host = config.host === '127.0.0.1' ? 'localhost' : config.host
   say(`Ready: http://${host}:${port}`)
   say(

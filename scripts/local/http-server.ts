@@ -1,37 +1,19 @@
-import { once } from 'node:events'
-import type { Server } from 'node:http'
+import { type HttpServer, type HttpServerOptions, startHttpServer } from '../serve/http-server.ts'
 
 /**
- * Starts to listen.
- * @param orNext whether the hundred ports after it will do as well, if this one is taken
- * @returns the port
+ * Serves a fetch handler.
+ * @param orNext whether the hundred ports after the wanted one will do as well, if it is taken
  * @throws {Error} one sentence if the port is taken or not allowed
  */
-export async function listen(
-  server: Server,
-  { host, port }: { host: string; port: number },
-  { orNext }: { orNext: boolean },
-): Promise<number> {
+export async function listen(options: HttpServerOptions, { orNext }: { orNext: boolean }): Promise<HttpServer> {
+  const { host, port } = options
   for (let candidate = port; ; candidate++) {
     try {
-      server.listen(candidate, host)
-      await once(server, 'listening')
-      const address = server.address()
-      return typeof address === 'object' && address ? address.port : candidate
+      return await startHttpServer({ ...options, port: candidate })
     } catch (error) {
       if (!(error instanceof Error) || !('code' in error)) throw error
       if (error.code !== 'EADDRINUSE') throw new Error(`Cannot listen on ${host}:${port}: ${error.message}.`)
       if (!orNext || candidate === port + 100) throw new Error(`Port ${port} is taken: set PORT to another one.`)
     }
   }
-}
-
-/** Lets requests under way finish, for so many milliseconds at most, and takes no new ones. */
-export async function drain(server: Server, limitMs: number): Promise<void> {
-  const closed = once(server, 'close')
-  server.close()
-  server.closeIdleConnections()
-  const impatience = setTimeout(() => server.closeAllConnections(), limitMs)
-  await closed
-  clearTimeout(impatience)
 }
