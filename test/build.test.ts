@@ -149,3 +149,16 @@ test('a deployment stops if its migrations cannot be applied', async () => {
   const environment = { ...process.env, DATABASE_URL_UNPOOLED: 'postgresql://nobody@127.0.0.1:1/nothing' }
   await expect(deployMigrations(environment)).rejects.toThrow('nothing is deployed')
 })
+
+test('a deployment does not wait behind a long transaction, with the site waiting behind it', async () => {
+  const database = await createTestDatabase()
+  await database.query(await readFile('prisma/migrations/20260105090200_index_lists/down.sql', 'utf8'))
+  await database.query(`DELETE FROM _prisma_migrations WHERE migration_name = '20260105090200_index_lists'`)
+  await database.query('BEGIN; LOCK TABLE users IN ROW EXCLUSIVE MODE')
+  const environment = { ...process.env, DATABASE_URL_UNPOOLED: database.url }
+  await expect(deployMigrations(environment)).rejects.toThrow('nothing is deployed')
+  await database.query('ROLLBACK')
+  const [failed] = await database.query('SELECT logs FROM _prisma_migrations WHERE finished_at IS NULL')
+  expect(failed?.['logs']).toContain('55P03')
+  await database.drop()
+})

@@ -17,7 +17,9 @@ export function ownsDatabase({ VERCEL_ENV, MIGRATE_PREVIEWS }: Environment): boo
  */
 export async function deployMigrations(environment: Environment): Promise<void> {
   const prisma = createRequire(import.meta.url).resolve('prisma/build/index.js')
-  const child = spawn(process.execPath, [prisma, 'migrate', 'deploy'], { env: environment, stdio: 'inherit' })
+  // A migration that waits for a lock has every later query of the table wait behind it: better no deployment for now.
+  const env = { PGOPTIONS: '-c lock_timeout=3s', ...environment }
+  const child = spawn(process.execPath, [prisma, 'migrate', 'deploy'], { env, stdio: 'inherit' })
   const [code] = await once(child, 'close')
   if (code !== 0) throw new Error('The migrations could not be applied, so nothing is deployed.')
 }
