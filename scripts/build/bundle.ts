@@ -65,12 +65,14 @@ function webAssemblyClient(outdir: string): Plugin {
         await copyFile(join(resolveDir, path.replace('?module', '')), join(outdir, COMPILER))
         return { path: COMPILER, namespace: 'webassembly' }
       })
-      // The client awaits what it gets from here, so it may be a promise.
+      // The client awaits what it gets from here, so it may be a promise. Read at once: compiling goes on beside the rest
+      // of the start, while an answer from the file system would come when all modules have been run.
       onLoad({ filter: /.*/, namespace: 'webassembly' }, ({ path }) => ({
         contents: `
-          import { readFile } from 'node:fs/promises'
-          const bytes = readFile(new URL('./${path}', import.meta.url))
-          export default bytes.then((bytes) => WebAssembly.compile(bytes))`,
+          import { readFileSync } from 'node:fs'
+          const compiled = WebAssembly.compile(readFileSync(new URL('./${path}', import.meta.url)))
+          compiled.catch(() => {})
+          export default compiled`,
       }))
     },
   }
